@@ -1,0 +1,3 @@
+module example.test/path
+
+go 1.19
