@@ -75,7 +75,10 @@ def test_a_slow_reader_holds_the_thread_back() -> None:
     async def read() -> int:
         source = streams.threaded(lines, lambda: None)
         await anext(source)
-        await asyncio.sleep(0.2)
+        async with asyncio.timeout(30):
+            while made < streams.WINDOW:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)  # in which it would go on, if it were not held
         ahead = made
         await source.aclose()  # type: ignore[attr-defined]
         return ahead
