@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -48,6 +49,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Nothing of the developer's own settings reaches a test."""
+    # Started in the background of a shell, this process would ignore Ctrl-C, and so would every program that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
         if name in _UNWANTED or name.startswith(("HOMEPORT_", "GIT_AUTHOR", "GIT_COMMITTER", "GIT_DIR", "CRASH_")):
             del os.environ[name]
