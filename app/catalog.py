@@ -5,12 +5,9 @@ homeport.toml wins over the Procfile, that over a Dockerfile, that over what was
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-
-import msgspec
 
 from app import config as toml
 from app.detection import bundle as bundles
@@ -95,12 +92,6 @@ def recognises(decisions: Decisions) -> str | None:
         if found is not None:
             return _evidence(condition, found)
     return None
-
-
-def plan_digest(plan: Plan) -> str:
-    """sha256 of what is built and how it runs: the reasons and warnings do not count."""
-    bare = msgspec.structs.replace(plan, choices=(), warnings=())
-    return hashlib.sha256(msgspec.json.encode(bare, order="deterministic")).hexdigest()
 
 
 def _application(root: Path, config: toml.Config) -> Tree:

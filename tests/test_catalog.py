@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.catalog import Catalog, plan_digest
+from app.catalog import Catalog
 from app.errors import BadInput, ConfigInvalid, HomeportError, NotRecognised
 from app.model import Choice, Plan
 from tests.checkouts import APP, choice, tree
@@ -150,13 +150,6 @@ def test_every_plan_can_be_stored(catalog: Catalog) -> None:
         except NotRecognised:
             continue
         assert msgspec.json.decode(msgspec.json.encode(plan), type=Plan) == plan
-
-
-def test_the_digest_of_a_plan_is_of_what_it_does(catalog: Catalog) -> None:
-    plan = catalog.detect(EXAMPLES / "flask")
-    assert plan_digest(plan) == plan_digest(catalog.detect(EXAMPLES / "flask"))
-    assert plan_digest(msgspec.structs.replace(plan, choices=())) == plan_digest(plan)
-    assert plan_digest(msgspec.structs.replace(plan, port=1)) != plan_digest(plan)
 
 
 def test_bundles_of_the_operator_are_asked_with_ours(tmp_path: Path) -> None:

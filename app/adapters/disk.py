@@ -86,10 +86,6 @@ class Disk:
         else:
             grave.unlink()
 
-    def drafts(self, folder: Path) -> list[Path]:
-        """What a crash left half made or half removed in `folder`."""
-        return sorted(path for path in folder.glob("*.tmp-*") if path.name.rpartition(".tmp-")[2].isalnum())
-
 
 @contextmanager
 def _room(path: Path) -> Iterator[None]:
